@@ -95,17 +95,25 @@ class Run:
         """
         count = self.footage.info.count
         self.progress(stage, 0, count)
-        pieces: list[dict[str, NDArray[Any]]] = []
         first, every = self.share
-        for start in range(first * PIECE_FRAMES, count, every * PIECE_FRAMES):
+        starts = range(first * PIECE_FRAMES, count, every * PIECE_FRAMES)
+        whole, done = dict[str, NDArray[Any]](), 0
+        for start in starts:
             stop = min(start + PIECE_FRAMES, count)
             key = {**depends_on, "start": start, "stop": stop}
-            pieces.append(self.once(stage, key, lambda start=start, stop=stop: work(start, stop)))
+            piece = self.once(stage, key, lambda start=start, stop=stop: work(start, stop))
+            if not whole:
+                frames = sum(min(PIECE_FRAMES, count - each) for each in starts)
+                whole = {
+                    name: np.empty((frames, *values.shape[1:]), values.dtype)
+                    for name, values in piece.items()
+                }
+            for name, values in piece.items():
+                whole[name][done : done + stop - start] = values
+            done += stop - start
             give_back_memory()
             self.progress(stage, stop, count)
-        return {
-            name: np.concatenate([piece[name] for piece in pieces]) for name in (pieces[0] if pieces else ())
-        }
+        return whole
 
     def _key(self, depends_on: Mapping[str, Any]) -> dict[str, Any]:
         info = self.footage.info

@@ -43,7 +43,7 @@ from inference_core.tracking.detections import joined_pieces, pieces_of, without
 from inference_core.tracking.expected_hands import ExpectedHands, expected_hands
 from inference_core.tracking.hand_tracks import HandTracks, with_gaps_filled
 from inference_core.tracking.handedness import with_handedness
-from inference_core.tracking.interpolate import drawn_from
+from inference_core.tracking.interpolate import drawn_from, parts_of_shot
 from inference_core.tracking.leaving import out_of_picture
 from inference_core.tracking.partners import with_partners
 from inference_core.tracking.people import with_one_person
@@ -170,10 +170,15 @@ def read(run: Run, shot: Shot) -> Shot:
     give_back_memory()
     shares = reading_shares(tracked)
     readings = HandReadings(**{name: arrays.pop(f"{_HANDS}{name}") for name in HandReadings.__annotations__})
-    readings = with_frames_between(readings, tracked, shares)
-    tracks = refined_tracks(tracks, tracked, readings, run.camera.focal_px)
+    estimates = TwoHandPredictions(**arrays)
+    refined, drawn = list[HandTracks](), list[TwoHandPredictions]()
+    for rows, own in parts_of_shot(len(shares)):
+        expected = part(tracked, rows)
+        hands = with_frames_between(part(readings, rows), expected, shares[rows])
+        refined.append(part(refined_tracks(part(tracks, rows), expected, hands, run.camera.focal_px), own))
+        drawn.append(part(part(estimates, rows).with_frames_between(shares[rows]), own))
+    tracks, predictions = joined(refined), joined(drawn)
     gone = out_of_picture(tracks, shot.detections.content_px)
-    predictions = TwoHandPredictions(**arrays).with_frames_between(shares)
     predictions = predictions.weighted(_network_shares(run.network.loaded(), tracked))
     predictions = with_presence_of_shot(predictions, tracks.present, gone)
     # What only reading needed is let go.

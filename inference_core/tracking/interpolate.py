@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Values for frames that lack them, from neighbouring frames: linear across gaps, constant at the ends."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -8,6 +10,9 @@ from numpy.typing import NDArray
 MAX_GAP_FRAMES, MAX_HOLD_FRAMES = 30, 10
 # Stretches of frames whose middle is drawn from their ends, from long to short: each is half of the one before.
 STEPS = (8, 4, 2)
+# So many frames are interpolated at once, with so many of their neighbours on either side as that takes: multiples of
+# the longest stretch, and no fewer than the longest gap.
+_AT_ONCE, _BESIDE = 480, 32
 
 Floats = NDArray[np.float64]
 
@@ -52,6 +57,16 @@ def between(values: Floats, shares: NDArray[np.floating]) -> Floats:
         share = shares[at].reshape(-1, *[1] * (values.ndim - 1))
         drawn[at] = np.where(share > 0, share * drawn[at] + (1 - share) * line, line)
     return drawn
+
+
+def parts_of_shot(count: int) -> Iterator[tuple[slice, slice]]:
+    """The frames of a shot a part at a time, so that interpolating them takes little memory: the frames that a part
+    needs, and where among these its own are, which come out as if the whole shot had been interpolated.
+    """
+    for start in range(0, count, _AT_ONCE):
+        stop = min(start + _AT_ONCE, count)
+        first = max(0, start - _BESIDE)
+        yield slice(first, min(stop + _BESIDE, count)), slice(start - first, stop - first)
 
 
 def drawn_from(wanted: NDArray[np.bool_], shares: NDArray[np.floating]) -> NDArray[np.bool_]:

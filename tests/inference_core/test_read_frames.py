@@ -6,10 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from inference_core.reading import joined, part
 from inference_core.tracking.expected_hands import ExpectedHands
-from inference_core.tracking.interpolate import STEPS, between, drawn_from
+from inference_core.tracking.interpolate import STEPS, between, drawn_from, parts_of_shot
 from inference_core.tracking.read_frames import pair_shares, reading_shares, with_frames_between
 from inference_core.tracking.refine import HandReadings, asked_widely
+from inference_core.two_hand.predictions import TwoHandPredictions
 
 COUNT = 21
 
@@ -157,3 +159,40 @@ def test_the_size_in_the_wider_square_is_read_in_some_frames_and_carried_to_the_
     some = replace(own, wide_px=np.where(asked[..., None, None], wide, np.nan))
     full = with_frames_between(some, expected, np.ones(COUNT))
     np.testing.assert_allclose(full.wide_px[own.read], wide[own.read], atol=0.2)
+
+
+def test_a_long_shot_is_interpolated_in_parts_as_in_one_piece() -> None:
+    """Shares of all kinds, wider squares read at intervals up to the longest gap and beyond, frames not read."""
+    count, random = 1000, np.random.default_rng(5)
+    points_px = random.uniform(0, 700, (count, 2, 21, 2))
+    expected = ExpectedHands(
+        points_px, random.normal(size=(count, 2, 21, 3)), np.ones((count, 2, 21)), np.ones((count, 2))
+    )
+    wide_px = points_px + random.normal(size=points_px.shape)
+    wide_px[random.random((count, 2)) > 0.05] = np.nan
+    # Across the first part's end.
+    wide_px[440:500], wide_px[[452, 481]] = np.nan, points_px[[452, 481]] + 3
+    readings = HandReadings(
+        points_px + random.normal(size=points_px.shape),
+        wide_px,
+        expected.world_m + 1,
+        random.random((count, 2, 21)),
+        random.random((count, 2)) > 0.02,
+    )
+    shares = np.where(np.arange(count) % 8 == 0, 1.0, random.choice([0.0, 0.4, 1.0], count))
+    estimates = TwoHandPredictions.nothing(count)
+    estimates.rotations[shares > 0] = np.linalg.qr(
+        random.normal(size=(int((shares > 0).sum()), 2, 16, 3, 3))
+    )[0]
+    hands, predictions = list[HandReadings](), list[TwoHandPredictions]()
+    for rows, own in parts_of_shot(count):
+        some = with_frames_between(part(readings, rows), part(expected, rows), shares[rows])
+        hands.append(part(some, own))
+        predictions.append(part(part(estimates, rows).with_frames_between(shares[rows]), own))
+    assert len(hands) > 2
+    for whole, parts in (
+        (with_frames_between(readings, expected, shares), joined(hands)),
+        (estimates.with_frames_between(shares), joined(predictions)),
+    ):
+        for name, values in vars(whole).items():
+            np.testing.assert_array_equal(getattr(parts, name), values, err_msg=name)
