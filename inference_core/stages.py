@@ -167,6 +167,7 @@ def read(run: Run, shot: Shot) -> Shot:
         return shot
     arrays, tracks, tracked = read_pieces(run, shot), _known(shot.tracks), _known(shot.expected)
     forget(run.network.name)
+    forget_landmark_networks()
     give_back_memory()
     shares = reading_shares(tracked)
     readings = HandReadings(**{name: arrays.pop(f"{_HANDS}{name}") for name in HandReadings.__annotations__})

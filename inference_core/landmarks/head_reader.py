@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,12 +41,18 @@ PartnerCall = Callable[[Features], Partners]
 class HeadWithLandmarks:
     """A head and the landmark network whose early features it reads, ready to run.
 
-    partner: the network that predicts the other hand, if the weights contain one.
+    loaded: the landmark networks, which may have been released meanwhile. partner: the network that predicts the other
+    hand, if the weights contain one.
     """
 
     network: HeadCall
-    landmarks: LandmarkNetworks
+    loaded: Callable[[], LandmarkNetworks]
     partner: PartnerCall | None = None
+
+    @property
+    def landmarks(self) -> LandmarkNetworks:
+        """The landmark networks."""
+        return self.loaded()
 
 
 def stored_head(folder: Path, device: str = "cpu") -> HeadWithLandmarks | None:
@@ -66,9 +73,9 @@ def stored_head(folder: Path, device: str = "cpu") -> HeadWithLandmarks | None:
 
     example = np.zeros((1, *FEATURES), np.float32)
     run = ready_to_run(NetworkGraph("hand-head", file_digest(path), build, (example,)), device)
-    networks = load_landmark_networks(device)
-    partner = _stored_partner(folder, device)
-    return HeadWithLandmarks(lambda features: RefinedLandmarks(*run(features)), networks, partner)
+    loaded, partner = partial(load_landmark_networks, device), _stored_partner(folder, device)
+    loaded()
+    return HeadWithLandmarks(lambda features: RefinedLandmarks(*run(features)), loaded, partner)
 
 
 def _stored_partner(folder: Path, device: str) -> PartnerCall | None:

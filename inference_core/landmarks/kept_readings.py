@@ -11,6 +11,7 @@ from inference_core.landmarks.crop_readings import RefinedLandmarks
 from inference_core.landmarks.formats import LANDMARKS
 from inference_core.landmarks.hand_crops import Features, Floats, Picture, Sides, crop_features, features_of
 from inference_core.landmarks.head_reader import HeadWithLandmarks
+from inference_core.landmarks.networks import LandmarkNetworks
 
 # How many readings are kept: 24 MB.
 _MOST_KEPT = 40_000
@@ -30,10 +31,14 @@ class KeptReadings:
 
     def __init__(self, head: HeadWithLandmarks) -> None:
         self._head = head
-        self.landmarks = head.landmarks
         self._row_of: dict[_Key, int] = {}
         self._kept = np.empty((_MOST_KEPT, sum(_WIDTHS)), np.float32)
         self._free = list(reversed(range(_MOST_KEPT)))
+
+    @property
+    def landmarks(self) -> LandmarkNetworks:
+        """The landmark networks of the head."""
+        return self._head.landmarks
 
     def read(
         self, frames: Sequence[Frame], crops: Floats, sides: Sides, keep: bool = False

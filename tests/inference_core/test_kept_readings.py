@@ -44,7 +44,7 @@ def test_a_cached_reading_is_returned_unchanged_and_once() -> None:
         crops_read.append(len(features))
         return head.network(features)
 
-    readings = KeptReadings(HeadWithLandmarks(counted, head.landmarks))
+    readings = KeptReadings(HeadWithLandmarks(counted, head.loaded))
     first = readings.read([FRAME] * 4, CROPS, SIDES, keep=True)
     half = readings.read([FRAME] * 2, CROPS[2:], SIDES[2:])
     assert crops_read == [4]

@@ -329,7 +329,7 @@ def test_head_readings_are_returned_in_the_frame_and_passed_to_the_network() -> 
         given.append(known)
         return engine(image, known)
 
-    head = HeadWithLandmarks(centred_head, load_landmark_networks())
+    head = HeadWithLandmarks(centred_head, load_landmark_networks)
     again, _ = refined_and_predicted(
         frames_of(T),
         tracks,

@@ -69,7 +69,7 @@ def test_missed_hands_are_mostly_imagined_as_found(tmp_path: Path) -> None:
     assert many.conditioning is not None and many.hand_crops is not None
     for column in (many.conditioning.hand_score, many.conditioning.landmark_score):
         column[60:, LEFT] = 0
-    head = HeadWithLandmarks(on_arrays(load_head(untaught_head(tmp_path))), NETWORKS)
+    head = HeadWithLandmarks(on_arrays(load_head(untaught_head(tmp_path))), lambda: NETWORKS)
     model = load_open_hand()
     given = refined_conditioning(many, head, model, torch.Generator().manual_seed(1))
     read = refined(many.conditioning, many.hand_crops, head.network)

@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> None:
 def refine_set(folder: Path, head: Path, part: int = 0, of: int = 1) -> None:
     """Write folder/refined, or a part of it. Raises SetError, and WeightsError for a damaged head."""
     head = head / HEAD_FILE if head.is_dir() else head
-    reader = HeadWithLandmarks(on_arrays(load_head(head)), load_landmark_networks())
+    reader = HeadWithLandmarks(on_arrays(load_head(head)), load_landmark_networks)
     model = load_open_hand()
     out = folder / REFINED
     if (out / HEAD_FILE).exists() and (out / HEAD_FILE).read_bytes() != head.read_bytes():
