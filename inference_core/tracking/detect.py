@@ -159,8 +159,8 @@ class ShotDetector:
 
     def last_seen(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The frames (N,) and landmarks (N, 21, 3) of the sightings that are not settled."""
-        state = self._tracklets.state()
-        return state["at"], state["points_px"]
+        known = self._tracklets.unsettled()
+        return known["at"], known["points_px"]
 
     def state(self) -> dict[str, NDArray[Any]]:
         """What a new detector needs to continue from here, apart from what is `settled`."""

@@ -139,9 +139,13 @@ class Tracklets:
         """The fields of the settled sightings (N, ...) from the start-th on, and their `tracklet` (N,) at the time."""
         return _columns(self._settled, start)
 
+    def unsettled(self) -> Columns:
+        """The same of those that may still change, ordered by frame and tracklet."""
+        return _columns([self._unsettled_rows()])
+
     def columns(self) -> Columns:
         """The fields of all sightings (N, ...), and their `tracklet` (N,), ordered by frame and tracklet."""
-        columns = _columns([*self._settled, np.array(list(self._rows(sorted(self._by_frame))), _ROW)])
+        columns = _columns([*self._settled, self._unsettled_rows()])
         known, of_row = np.unique(columns["tracklet"], return_inverse=True)
         columns["tracklet"] = np.array([self.number(number) for number in known.tolist()], np.int64)[of_row]
         order = np.lexsort((columns["tracklet"], columns["at"]))
@@ -188,6 +192,9 @@ class Tracklets:
                 spans[-1] = (spans[-1][0], at + 1)
             else:
                 spans.append((at, at + 1))
+
+    def _unsettled_rows(self) -> NDArray[np.void]:
+        return np.array(list(self._rows(sorted(self._by_frame))), _ROW)
 
     def _rows(self, frames: Iterable[int]) -> Iterator[tuple[Any, ...]]:
         for at in frames:

@@ -68,6 +68,8 @@ def test_sightings_that_are_settled_stay_what_they_are() -> None:
     for start in (0, 3):
         np.testing.assert_equal(tracklets.settled(start)["at"], [0, 1, 2, 2, 3, 19][start:])
     np.testing.assert_equal(tracklets.columns(), plain.columns())
+    for none in (Tracklets().columns(), Tracklets().settled(), Tracklets().unsettled()):
+        assert none["at"].shape == (0,) and none["points_px"].shape == (0, 21, 3)
 
 
 def test_a_sighting_between_goes_over_from_what_is_drawn_to_what_is_read() -> None:
