@@ -182,6 +182,7 @@ def read(run: Run, shot: Shot) -> Shot:
     gone = out_of_picture(tracks, shot.detections.content_px)
     predictions = predictions.weighted(_network_shares(run.network.loaded(), tracked))
     predictions = with_presence_of_shot(predictions, tracks.present, gone)
+    give_back_memory()
     # What only reading needed is let go.
     return Shot(shot.detections, others=shot.others, tracks=tracks, predictions=predictions)
 
