@@ -32,6 +32,7 @@ from training.evaluation.hands_drawn import write_sheet
 from training.evaluation.real import (
     Judgement,
     MarkedClip,
+    add_truth,
     failures,
     judged,
     projected_px,
@@ -70,13 +71,7 @@ def ghosts_of_single(points_px: Floats) -> int:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument(
-        "--truth",
-        type=Path,
-        required=True,
-        metavar="FILE",
-        help="marked wrists, such as tests/data/touching_truth.json",
-    )
+    add_truth(parser)
     parser.add_argument(
         "--footage", type=Path, required=True, metavar="FOLDER", help="of the marked clips, CLIP.mp4"
     )

@@ -210,11 +210,8 @@ def _marked(clip: Mapping[str, Any], chosen: Callable[[Floats], Floats]) -> Mark
     )
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
-    parser.add_argument(
-        "takes", type=Path, nargs="+", metavar="TAKES", help="takes CLIP.npz, or folders of them"
-    )
+def add_truth(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that names the file of marked wrists."""
     parser.add_argument(
         "--truth",
         type=Path,
@@ -222,6 +219,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="marked wrists, such as tests/data/touching_truth.json",
     )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument(
+        "takes", type=Path, nargs="+", metavar="TAKES", help="takes CLIP.npz, or folders of them"
+    )
+    add_truth(parser)
     parser.add_argument(
         "--by", choices=list(_MARKS), default="agreed", help="whose marks count (default: the agreed ones)"
     )
