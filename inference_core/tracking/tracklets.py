@@ -80,7 +80,7 @@ class Tracklets:
 
     def settle(self, before: int) -> None:
         """Put the sightings in frames before this one away, as rows of which the memory holds more."""
-        rows = np.array(list(self._rows(at for at in sorted(self._by_frame) if at < before)), _ROW)
+        rows = np.array(list(self._rows(at for at in self._by_frame if at < before)), _ROW)
         if not len(rows):
             return
         self._put_away(rows)
@@ -156,11 +156,7 @@ class Tracklets:
 
     def state(self) -> Columns:
         """All but the settled sightings as arrays, for `restored`."""
-        known = [
-            (tracklet, sighting)
-            for at in sorted(self._by_frame)
-            for tracklet, sighting in sorted(self._by_frame[at].items(), key=itemgetter(0))
-        ]
+        known = list(self._in_order(self._by_frame))
         return {
             **{name: np.array([getattr(one, name) for _, one in known]) for name in _FIELDS},
             "tracklet": np.array([tracklet for tracklet, _ in known], np.int64),
@@ -194,14 +190,15 @@ class Tracklets:
                 spans.append((at, at + 1))
 
     def _unsettled_rows(self) -> NDArray[np.void]:
-        return np.array(list(self._rows(sorted(self._by_frame))), _ROW)
+        return np.array(list(self._rows(self._by_frame)), _ROW)
 
     def _rows(self, frames: Iterable[int]) -> Iterator[tuple[Any, ...]]:
-        for at in frames:
-            for tracklet, one in sorted(self._by_frame[at].items(), key=itemgetter(0)):
-                yield tuple(
-                    tracklet if name == "tracklet" else getattr(one, name) for name in _ROW.names or ()
-                )
+        for tracklet, one in self._in_order(frames):
+            yield tuple(tracklet if name == "tracklet" else getattr(one, name) for name in _ROW.names or ())
+
+    def _in_order(self, frames: Iterable[int]) -> Iterator[tuple[int, Sighting]]:
+        for at in sorted(frames):
+            yield from sorted(self._by_frame[at].items(), key=itemgetter(0))
 
     def _meet(self, first: int, second: int) -> bool:
         """Whether both have a sighting in some frame."""
