@@ -221,7 +221,10 @@ def later(action: Any) -> float:
 
 def set_later(action: Any, frames: float) -> None:
     """Remember that an action's motion is this much later than the shot's footage, and than its cuts."""
-    action[_LATER] = frames
+    if frames:
+        action[_LATER] = frames
+    else:
+        action.pop(_LATER, None)
 
 
 def _strip_actions(animation: Any) -> Iterator[bpy.types.Action]:
