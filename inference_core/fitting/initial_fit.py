@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 
 from inference_core.fitting.observations import gather
 from inference_core.fitting.parameterisation import LANDMARKS, make_parameterisation, pose_points
-from inference_core.fitting.single_frame import ShotShape, estimate_shape, fit_frames, start_state, well_seen
+from inference_core.fitting.single_frame import (
+    ShotShape,
+    best_scored,
+    estimate_shape,
+    fit_frames,
+    start_state,
+    well_seen,
+)
 from inference_core.geometry.camera import Camera
 from inference_core.hand_model.hand import HandModel
 from inference_core.shared.presence import ABSENT, SEEN
@@ -32,9 +39,7 @@ _HALF = CROP_PX / 2
 def shape_of(conditioning: Conditioning, hand: HandModel) -> ShotShape:
     """One shape per hand for the crops (T, ...) of one shot."""
     tracks, camera = _as_tracks(conditioning)
-    chosen, count = well_seen(tracks), len(tracks.present)
-    times = _apart(count)
-    return estimate_shape(hand, gather(tracks, None, chosen, camera, times, hand.joint_axes, range(count)))
+    return _estimated(tracks, camera, well_seen(tracks), hand)
 
 
 def for_refined(shape: ShotShape, hand: HandModel) -> ShotShape:
@@ -70,8 +75,12 @@ def shot_shape(
     squares_px (T, 3): the two-hand crops, in whose cameras hands are fitted. head_read: whether the landmark head
     reads the seen hands.
     """
-    known = _in_crops(tracked, frame_views(squares_px, camera))
-    shape = shape_of(known, hand)
+    shown = np.isfinite(squares_px).all(1)
+    chosen = best_scored(np.where(shown[:, None, None], tracked.score, 0).astype(np.float32))
+    # Only these frames are turned into crops: of a long shot, all would take more memory than anything else.
+    views = frame_views(np.where(chosen.any(1)[:, None], squares_px, np.nan), camera)
+    tracks, cameras = _as_tracks(_in_crops(tracked, views))
+    shape = _estimated(tracks, cameras, chosen[list(views)], hand)
     return for_refined(shape, hand) if head_read else shape
 
 
@@ -94,6 +103,13 @@ def _in_crops(hands: ExpectedHands, views: dict[int, CropCamera]) -> Conditionin
     if not views:
         return Conditioning.none(0)
     return Conditioning.joined([crop_conditioning(hands, at, view) for at, view in views.items()])
+
+
+def _estimated(tracks: HandTracks, camera: Camera, chosen: NDArray[np.uint8], hand: HandModel) -> ShotShape:
+    """One shape per hand from the chosen (T, S) hand frames of crops."""
+    count = len(tracks.present)
+    seen = gather(tracks, None, chosen, camera, _apart(count), hand.joint_axes, range(count))
+    return estimate_shape(hand, seen)
 
 
 def _as_tracks(conditioning: Conditioning) -> tuple[HandTracks, Camera]:

@@ -57,9 +57,17 @@ class ShotShape:
 
 
 def well_seen(tracks: HandTracks, most: int = SHAPE_FRAMES) -> NDArray[np.uint8]:
-    """(T, S) presence of up to `most` hand frames a side: the best scored of as many equal stretches."""
-    quality = np.where(tracks.present == SEEN, np.nan_to_num(tracks.landmarks_px[..., 2]).mean(-1), 0)
-    chosen = np.full_like(tracks.present, ABSENT)
+    """(T, S) presence of up to `most` hand frames a side, as `best_scored` chooses them."""
+    score = np.nan_to_num(tracks.landmarks_px[..., 2])
+    return best_scored(np.where((tracks.present == SEEN)[..., None], score, 0), most)
+
+
+def best_scored(score: NDArray[np.floating], most: int = SHAPE_FRAMES) -> NDArray[np.uint8]:
+    """(T, S) presence of up to `most` hand frames a side: the best scored of as many equal stretches. score (T, S, 21)
+    of the landmarks: 0 if the hand is not seen.
+    """
+    quality = score.mean(-1)
+    chosen = np.full(quality.shape, ABSENT, np.uint8)
     for side in (0, 1):
         frames = quality[:, side].nonzero()[0]
         for stretch in np.array_split(frames, max(1, min(len(frames), most))):

@@ -34,7 +34,7 @@ class ExpectedHands:
     @property
     def hand_score(self) -> Floats:
         """(T, S) mean score of the known landmarks; 0 if none is known."""
-        return self.score.sum(-1) / (self.score > 0).sum(-1).clip(1)
+        return mean_of_known(self.score)
 
     @property
     def between_px(self) -> Floats:
@@ -42,6 +42,11 @@ class ExpectedHands:
         middle_px = self.points_px.mean(-2)
         between_px = np.linalg.norm(middle_px[:, 0] - middle_px[:, 1], axis=-1, keepdims=True)
         return np.where((self.score > 0).any(-1)[:, ::-1], between_px, np.inf)
+
+
+def mean_of_known(score: Floats) -> Floats:
+    """(...) mean of the scores (..., 21) of known landmarks; 0 if none is known."""
+    return score.sum(-1) / (score > 0).sum(-1).clip(1)
 
 
 def expected_hands(tracks: HandTracks) -> ExpectedHands:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from inference_core.tracking.expected_hands import ExpectedHands
+from inference_core.tracking.expected_hands import ExpectedHands, mean_of_known
 from inference_core.two_hand.crop import CropCamera
 from inference_core.two_hand.records import Conditioning
 
@@ -21,5 +21,5 @@ def crop_conditioning(expected: ExpectedHands, at: int, camera: CropCamera) -> C
     world = expected.world_m[at]
     rel = np.where(known[..., None], world - world[:, :1], 0.0)
     side_score = np.where(known.any(-1), expected.side_score[at], 0.0)
-    arrays = (uv, score, rel, expected.hand_score[at], side_score, np.float32(camera.focal_uv))
+    arrays = (uv, score, rel, mean_of_known(score), side_score, np.float32(camera.focal_uv))
     return Conditioning(*(np.asarray(values, np.float32)[None] for values in arrays))
