@@ -19,8 +19,9 @@ _PALM_POINTS = np.array([0, 5, 9, 13, 17])
 # A tracklet that moves further than this between neighbouring frames (hand sizes)
 # has jumped to something else.
 _JUMP = 1.2
-# Palms closer than this (hand sizes) touch; pauses shorter than this many frames do not end a touch.
-_TOUCH, _TOUCH_PAUSE = 0.6, 6
+# Palms closer than this (hand sizes) touch; pauses shorter than this many frames do not end a touch. A tracklet of
+# fewer frames than the last is a stray reading, with which no hand can be swapped.
+_TOUCH, _TOUCH_PAUSE, _LEAST_FRAMES = 0.6, 6, 2
 # Arms are certain if the median of three sightings has at least this vote, in nats.
 _SURE_ARM = 1.0
 # One frame's handedness is worth at most this many nats: its errors persist, so
@@ -74,9 +75,10 @@ def cut_segments(detections: ShotDetections) -> list[Segment]:
     sizes = detections.hand_sizes_px
     tracklets = detections.tracklet.copy()
     tracklets[_ghosts(detections, centres, sizes)] = -1
-    apart = np.full(len(tracklets), np.inf)
     real = np.flatnonzero(tracklets >= 0)
-    apart[real] = _apart_from_others(detections.at[real], centres[real], sizes[real])
+    apart = np.full(len(tracklets), np.inf)
+    lasting = real[np.bincount(tracklets[real])[tracklets[real]] >= _LEAST_FRAMES]
+    apart[lasting] = _apart_from_others(detections.at[lasting], centres[lasting], sizes[lasting])
     touching = apart < _TOUCH
     segments: list[Segment] = []
     for tracklet in np.unique(tracklets[real]):

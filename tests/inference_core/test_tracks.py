@@ -198,6 +198,15 @@ def test_a_side_that_flips_for_a_while_is_outvoted() -> None:
     assert (tracks.present[:, LEFT] == ABSENT).all()
 
 
+def test_a_stray_reading_of_one_frame_gives_no_hand_another_side() -> None:
+    # Misread at first, and read once more where its side is read rightly.
+    right = np.where(np.arange(40) < 14, 0.05, 0.95)
+    hand = Tracklet(*path(300, 420, 0, 40), right)
+    stray = Tracklet(np.array([14]), np.array([[370.0, 310.0]]), 0.1)
+    tracks = build_tracks(shot([hand, stray], 40))
+    assert (tracks.present[:, RIGHT] == SEEN).all() and (tracks.present[:, LEFT] == ABSENT).all()
+
+
 def test_a_hand_found_again_immediately_keeps_its_identity() -> None:
     tracklets = [
         Tracklet(*path(300, 400, 0, 60), 0.95),
