@@ -275,5 +275,5 @@ def _digest(value: Any) -> str:
     arrays = [value] if isinstance(value, np.ndarray) else vars(value).values()
     digest = hashlib.sha256()
     for array in arrays:
-        digest.update(np.ascontiguousarray(array))
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
