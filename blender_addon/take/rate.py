@@ -63,7 +63,7 @@ def _moved_along(scene: bpy.types.Scene, collection: bpy.types.Collection) -> li
         for curve in channels.fcurves:
             fcurves.stretch(curve, start, factor)
             locked += fcurves.is_locked(curve)
-    for action in {channels.action for channels in channels_of if shot.later(channels.action)}:
+    for action in {channels.action for channels in channels_of}:
         shot.set_later(action, shot.later(action) * factor)
     ranges = [(*hand.duohand.locked, *hand.duohand.smoothing) for hand in hands.values()]
     for item in chain(kept.touches, *ranges):
